@@ -101,8 +101,9 @@ impl MemberKey {
 ///
 /// Implementations must not call back into the *same* endpoint other than through [`Endpoint::handle_packets`], and not
 /// even so from [`mtu`](Self::mtu), [`is_congested`](Self::is_congested), [`is_holding`](Self::is_holding) and
-/// [`queued`](Self::queued), which are called with its lock held. A panic is counted (`node/foreign_panics`): packets that were being sent are lost, as with
-/// [`SendError::Down`], and the largest packet is taken to be 0 bytes until the next time that it is asked for.
+/// [`queued`](Self::queued), which are called with its lock held. A panic is counted (`node/foreign_panics`): packets that
+/// were being sent are lost, as with [`SendError::Down`], and the largest packet is taken to be 0 bytes until the next time
+/// that it is asked for.
 pub trait Port: Send + Sync {
     /// Sends the packets in `pkts`, or takes them out to send them later; what cannot be sent is dropped and counted
     /// there. Packets left behind have been dealt with: their memory is used again.

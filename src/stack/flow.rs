@@ -44,8 +44,8 @@ use crate::types::qos::QosSpec;
 /// All of these take `&self`, and may be used by several threads at once; [`split`](Self::split) makes two owned halves.
 ///
 /// Dropping a flow never blocks: what was written to a reliable flow is still delivered, and what was written to another is
-/// still sent, in the background, for the stack's [linger time](super::Builder::linger), as long as the stack is up. [`close`](Self::close) waits for it and
-/// says what was lost.
+/// still sent, in the background, for the stack's [linger time](super::Builder::linger), as long as the stack is up.
+/// [`close`](Self::close) waits for it and says what was lost.
 ///
 /// # What a write waits for
 ///
