@@ -135,7 +135,7 @@ impl Builder {
 
     /// Sets the implementation that encrypts packets and agrees on keys: one of [`cipher`](crate::cipher), or the caller's
     /// own. Default: the fastest of the build, which the features `ring` and `aws-lc-rs` may add. No result depends on
-    /// it. A [static key](crate::KemKey), which is read without a stack, opens with the fastest in any case what was
+    /// it. A [static key](crate::keys::KemKey), which is read without a stack, opens with the fastest in any case what was
     /// encapsulated to it; a client encapsulates with the one that is set here. In a stack with a [seed](Self::seed) all
     /// fresh keys come from the seed, whatever the implementation.
     ///
