@@ -181,9 +181,11 @@ impl ReplayCache {
 
     /// Drops what the window refuses anyway, a few entries at a time.
     fn drop_outdated(&mut self, unix_nanos: u64) {
-        let oldest = unix_nanos.saturating_sub((self.age_ms + 1) * NANOS_PER_MS);
+        // None yet by a clock that has just begun with its epoch.
+        let oldest = unix_nanos.checked_sub((self.age_ms + 1) * NANOS_PER_MS);
         for _ in 0..DROPS {
-            if let Some((timestamp, _)) = self.seen.first().copied().filter(|(timestamp, _)| *timestamp <= oldest) {
+            if let Some((timestamp, _)) = self.seen.first().copied().filter(|(timestamp, _)| Some(*timestamp) <= oldest)
+            {
                 self.seen.pop_first();
                 // Nothing is refused for it, unless the clock is set back and finds it in the window again.
                 self.forgotten = self.forgotten.max(Some(timestamp));

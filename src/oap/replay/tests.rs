@@ -221,3 +221,15 @@ fn a_start_in_the_future_is_that_of_a_clock_that_was_set_back() {
     assert_eq!(cache.admit(set_back, id(1), set_back), Ok(()));
     assert_eq!(cache.admit(set_back, id(1), set_back), Err(OapError::Replayed));
 }
+
+#[test]
+fn requests_at_the_epoch_of_a_clock_that_has_just_begun_are_fresh() {
+    let mut cache = ReplayCache::default();
+    for n in 1..10 {
+        assert_eq!(cache.admit(0, id(n), 0), Ok(()), "request {n}");
+    }
+    assert_eq!(cache.admit(0, id(1), 0), Err(OapError::Replayed));
+    // Outdated as any other.
+    assert_eq!(cache.admit(20_001 * MS - 1, id(10), 0), Ok(()));
+    assert!(matches!(cache.admit(20_001 * MS, id(11), 0), Err(OapError::Stale { .. })));
+}
