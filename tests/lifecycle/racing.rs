@@ -5,8 +5,15 @@ use std::net::UdpSocket;
 use std::sync::{Arc, Barrier, Mutex};
 use std::task::{Context, Wake, Waker};
 
-use o7s::ipcp::{Ipcp, RegisterError};
-use o7s::{BroadcastLayer, HashAlg, LocalConfig, MemberError, Name, Stack, StackError, Udp4, UnicastLayer};
+use o7s::ipcp::connect::enroll::AdmitAll;
+use o7s::ipcp::{Attempt, Info, Ipcp, Kind, Lookup, RegisterError, Request, RequestError, broadcast};
+use o7s::node::member::{Bootstrap, Common};
+use o7s::time::Instant;
+use o7s::types::layer::{LayerConfig, LayerKind};
+use o7s::types::tree::Tree;
+use o7s::{
+    BindError, BroadcastLayer, HashAlg, LocalConfig, MemberError, Name, NameHash, Stack, StackError, Udp4, UnicastLayer,
+};
 
 use super::{finishes, silent, spawn, within};
 
@@ -83,6 +90,63 @@ fn a_member_made_during_a_shutdown_is_not_left() {
         };
         race(1000, below, unicast, look);
         race(1000, below, broadcast, look);
+    }
+}
+
+/// A member of a layer that takes no names. It shuts its stack down before it says so, if it has it.
+struct Refuses {
+    info: Info,
+    stack: Mutex<Option<Stack>>,
+    why: RegisterError,
+}
+
+impl Ipcp for Refuses {
+    fn info(&self) -> &Info {
+        &self.info
+    }
+
+    fn register(&self, _: Instant, _: NameHash) -> Result<(), RegisterError> {
+        let stack = self.stack.lock().unwrap().take();
+        stack.iter().for_each(Stack::shutdown);
+        Err(self.why)
+    }
+
+    fn unregister(&self, _: Instant, _: &NameHash) {}
+
+    fn lookup(&self, _: Instant, _: &NameHash, _: &Waker) -> Lookup {
+        Lookup::Unknown
+    }
+
+    fn request(&self, _: Instant, _: Request<'_>) -> Result<Box<dyn Attempt>, RequestError> {
+        Err(RequestError::Unknown)
+    }
+
+    fn shutdown(&self, _: Instant) {}
+
+    fn rib(&self, _: Instant) -> Tree {
+        Tree::new("refuses")
+    }
+}
+
+/// Whatever the layer below says when the shutdown has come to it first: the stack is down.
+#[test]
+fn a_member_refused_below_because_the_stack_is_shut_down_says_so() {
+    for (why, ends) in [(RegisterError::Down, true), (RegisterError::Full(7), true), (RegisterError::Full(7), false)] {
+        let stack = Stack::new().unwrap();
+        let ended = Mutex::new(ends.then(|| stack.clone()));
+        let below = Refuses { info: Info::new(Kind::Local, "below", "below"), stack: ended, why };
+        let id = stack.node().add_ipcp(Arc::new(below), 0).unwrap();
+        let (name, admission) = (Name::new("a").unwrap(), Arc::new(AdmitAll));
+        let common = Common { name: name.clone(), over: vec![id], autobind: true, admission, priority: 0 };
+        let layer = LayerConfig { name, hash: HashAlg::Sha3_256, kind: LayerKind::Broadcast };
+        let kind = broadcast::flood::Config::default().into();
+        let made = stack.node().bootstrap(Bootstrap { common, kind, layer }).map(drop).map_err(MemberError::from);
+        if ends {
+            assert!(matches!(made, Err(MemberError::Down)), "{made:?}");
+            is_empty(&stack);
+        } else {
+            assert!(matches!(made, Err(MemberError::Bind(BindError::LayerFull(7)))), "{made:?}");
+        }
     }
 }
 
