@@ -7,7 +7,7 @@ use std::thread::Builder;
 use std::time::Duration;
 
 use o7s::device::{Frames, Mac, MemoryFrames};
-use o7s::settings::{FrctConfig, Limits};
+use o7s::settings::{FrctConfig, Limits, UnicastConfig};
 use o7s::sim::{Link, Loss, Network};
 use o7s::{Eth, Flow, IpcpHandle, QosSpec, ReadError, Stack, Udp4, Udp6, UnicastLayer, WriteError};
 
@@ -318,18 +318,27 @@ fn messages_of_any_size_cross_every_layer() {
 }
 
 /// A member takes fewer packets for a flow than a message has fragments, and a peer fewer at first: the others wait, instead of
-/// being lost at home, and so does the end of the flow.
+/// being lost at home, and so does the end of the flow. A member takes 32 whatever it is told.
 #[test]
 fn fragments_of_best_effort_wait_for_room_in_a_layer() {
+    let config = UnicastConfig::default;
+    for (writer, messages) in [(config(), [1, 5].as_slice()), (config().flow_queue(1), &[2])] {
+        large_messages_arrive(writer, messages);
+    }
+}
+
+/// So many in one flow each, that ends in either way, of a writer whose member is configured like this.
+fn large_messages_arrive(writer: UnicastConfig, messages: &[usize]) {
     let net = Network::new(11);
     net.set_default_link(lossy(0.0).latency(ms(1)));
     let [a, b] = [1, 2].map(|i| net.host(&format!("host {i}")).udp4(&format!("10.0.0.{i}")).build());
     let first = b.stack().unicast("b").over(&b.udp4()[0]).bootstrap(UnicastLayer::new("net")).unwrap();
-    let second = net.block_on(a.stack().unicast("a").over(&a.udp4()[0]).enroll_async("b")).unwrap();
+    let second = a.stack().unicast("a").config(writer).over(&a.udp4()[0]);
+    let second = net.block_on(second.enroll_async("b")).unwrap();
     net.block_on(second.connect_async("b")).unwrap();
     first.register("sink").unwrap();
     net.run_for(Duration::from_secs(1));
-    for (count, half) in [(1, false), (1, true), (5, false), (5, true)] {
+    for (count, half) in messages.iter().flat_map(|count| [(*count, false), (*count, true)]) {
         let listener = b.stack().bind("sink").unwrap();
         let accepts = net.spawn(async move { listener.accept_async().await.unwrap() });
         net.block_on(async {
