@@ -20,3 +20,5 @@ mod moves;
 mod narrow;
 mod pauses;
 mod pmtu;
+#[cfg(target_os = "linux")]
+mod rejected;
