@@ -34,7 +34,7 @@ impl Alarm for Nobody {
 
 /// A clock that stands still, and does something when it is next asked what day it is.
 #[derive(Default)]
-struct Hooked(Mutex<Option<Box<dyn FnOnce() + Send>>>);
+pub(super) struct Hooked(Mutex<Option<Box<dyn FnOnce() + Send>>>);
 
 impl Clock for Hooked {
     fn now(&self) -> Instant {
@@ -49,7 +49,7 @@ impl Clock for Hooked {
 }
 
 /// A member that has joined a layer just now.
-fn joiner() -> (Arc<Unicast>, Arc<Hooked>) {
+pub(super) fn joiner() -> (Arc<Unicast>, Arc<Hooked>) {
     let mut parameters = Parameters::default();
     parameters.directory.peer = Address(5);
     let layer =

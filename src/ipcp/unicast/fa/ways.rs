@@ -83,3 +83,6 @@ impl FlowAllocator {
         flows.iter().any(|(_, flow)| flow.next_hop().is_some())
     }
 }
+
+#[cfg(all(test, feature = "std", not(loom)))]
+mod tests;
