@@ -119,3 +119,6 @@ impl Awaited for Closing<'_> {
         self.endpoint.device()
     }
 }
+
+#[cfg(test)]
+mod tests;
