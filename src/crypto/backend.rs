@@ -8,9 +8,9 @@
 //!   simulated must be repeatable. It does not wipe key schedules either; the session key itself is wiped always.
 //! - `aws-lc-rs`: `AWS_LC_RS`, with AES-192-GCM as well, X25519, the curves of NIST, and the hybrids X25519MLKEM768 and
 //!   X448MLKEM1024, the latter with the first table's X448. It wipes what it frees. Keys of curves are drawn from the generator
-//!   that is handed in, and are those that the first table draws. Its ML-KEM takes randomness from AWS-LC's own generator, and is only half of a hybrid: what must be
-//!   [repeatable](Backend::repeatable), a stack with a seed, has the first table do it. AWS-LC ends the process when the system
-//!   gives its generator no randomness.
+//!   that is handed in, and are those that the first table draws. Its ML-KEM takes randomness from AWS-LC's own generator, and
+//!   is only half of a hybrid: what must be [repeatable](Backend::repeatable), a stack with a seed, has the first table do it.
+//!   AWS-LC ends the process when the system gives its generator no randomness.
 //!
 //! Between two backends the results do not differ, and `tests/backends.rs` sees to it. With both features `AWS_LC_RS` is the
 //! preferred one: the key exchange X25519MLKEM768 takes 0.28 of the first table's time, with prime256v1 0.18 and with X25519 0.47,
