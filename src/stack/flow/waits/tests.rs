@@ -25,7 +25,7 @@ const LATE: usize = 1000;
 /// A device whose queue may have no end.
 #[derive(Default)]
 struct Device {
-    peer: Mutex<Weak<Device>>,
+    peer: Mutex<Weak<Self>>,
     port: u16,
     clock: Arc<ManualClock>,
     queue: Mutex<VecDeque<Vec<u8>>>,
