@@ -1,5 +1,6 @@
 //! A bottleneck in virtual time: flows with paths of different lengths, one queue, marks, updates.
 
+use alloc::boxed::Box;
 use alloc::collections::{BinaryHeap, VecDeque};
 use core::cmp::Reverse;
 use core::ops::Range;
@@ -23,7 +24,7 @@ const SAMPLE: u64 = 50 * MS;
 
 /// Controller of a sender.
 pub(super) enum Sender {
-    Ours(Pacer),
+    Ours(Box<Pacer>),
     Reference(ReferenceSender),
 }
 
@@ -179,7 +180,7 @@ impl World {
             flow: *flow,
             sender: match flow.reference {
                 true => Sender::Reference(ReferenceSender::new(flow.during.0)),
-                false => Sender::Ours(Pacer::new(Instant::from_nanos(flow.during.0), ON, flow.feedback)),
+                false => Sender::Ours(Box::new(Pacer::new(Instant::from_nanos(flow.during.0), ON, flow.feedback))),
             },
             receiver: Receiver::new(ON, flow.feedback),
             reference: ReferenceReceiver::default(),

@@ -178,14 +178,22 @@ fn shares_with_level_feedback() {
     }
 }
 
-/// The least of all flows' shares of their fair share, beside references and for references alone.
-fn beside(megabits: u64, references: usize, ours: usize, seed: u8) -> (Vec<f64>, Outcome) {
-    let mut all = flows(references + ours, &[10 * MS]);
-    all.iter_mut().take(references).for_each(|flow| flow.reference = true);
+/// All flows' shares of their fair share, beside references and for references alone, if each reference `wants` so much.
+fn beside(
+    megabits: u64,
+    (references, ours): (usize, usize),
+    (rtt, wants): (u64, Option<u64>),
+    seed: u8,
+) -> (Vec<f64>, Outcome) {
+    let mut all = flows(references + ours, &[rtt]);
+    all.iter_mut().take(references).for_each(|flow| (flow.reference, flow.wants) = (true, wants));
     let outcome = run_with(seed, LINK / 100 * megabits, &all, 60 * SECOND);
     let n = (references + ours) as f64;
     (outcome.shares(20 * SECOND..60 * SECOND).iter().map(|share| share * n).collect(), outcome)
 }
+
+/// A path of 10 ms, and references that want all that they can have.
+const GREEDY: (u64, Option<u64>) = (10 * MS, None);
 
 /// A reference grows by 31 Mbit/s within a slot as soon as there is no mark, and shrinks by less. Where that leaves
 /// anything to others, all have at least a tenth of a fair share; where it does not, references are no better off among
@@ -196,24 +204,50 @@ fn shares_beside_references() {
     let mut alone = f64::INFINITY;
     for seed in [1, 2, 3] {
         for (references, ours) in [(1, 1), (2, 2), (1, 3), (3, 1)] {
-            let (shares, outcome) = beside(100, references, ours, seed);
+            let (shares, outcome) = beside(100, (references, ours), GREEDY, seed);
             println!("100 Mbit/s, {references} references, {ours} of ours: {shares:.3?}, {} drops", outcome.drops);
             // Of three references one may be starved by the others, with us or without.
             let judged = if references == 3 { &shares[3..] } else { &shares[..] };
             assert!(least(judged) >= 0.1, "{references} references, {ours} of ours: {shares:.3?}");
         }
-        let (shares, _) = beside(100, 4, 0, seed);
+        let (shares, _) = beside(100, (4, 0), GREEDY, seed);
         println!("100 Mbit/s, 4 references alone: {shares:.3?}");
         alone = alone.min(least(&shares));
     }
     assert!(alone < 0.1, "of references alone the least has {alone}");
     for (references, ours) in [(1, 1), (2, 2), (1, 3), (3, 1)] {
-        let (shares, outcome) = beside(10, references, ours, 1);
+        let (shares, outcome) = beside(10, (references, ours), GREEDY, 1);
         println!("10 Mbit/s, {references} references, {ours} of ours: {shares:.3?}, {} drops", outcome.drops);
     }
     // A reference alone sends twenty times what the link carries: who gives way at all has nothing.
-    let (_, alone) = beside(10, 1, 0, 1);
+    let (_, alone) = beside(10, (1, 0), GREEDY, 1);
     let dropped = alone.drops as f64 / (alone.drops + alone.packets) as f64;
     println!("10 Mbit/s, a reference alone: {:.0} % of its packets are dropped", 100.0 * dropped);
     assert!(dropped > 0.9);
+}
+
+/// A reference that is offered twice what a thin link carries, as live, is not deaf: beside a queue that always makes marks
+/// it shrinks for ever. Of two, one may starve the other, with us or without.
+#[test]
+fn shares_beside_references_on_a_thin_link() {
+    for rtt in [MS, 10 * MS] {
+        let path = (rtt, Some(2 * LINK / 10));
+        for seed in [1, 2, 3] {
+            for (references, ours) in [(1, 1), (2, 2), (1, 3), (3, 1), (2, 0)] {
+                let (shares, outcome) = beside(10, (references, ours), path, seed);
+                let kinds = [&shares[..references], &shares[references..]];
+                println!(
+                    "10 Mbit/s, {} ms, {references} references, {ours} of ours: {shares:.3?}, {} drops",
+                    rtt / MS,
+                    outcome.drops
+                );
+                if references == ours {
+                    for kind in kinds {
+                        let mean = kind.iter().sum::<f64>() / kind.len() as f64;
+                        assert!(mean >= 0.3, "{references} references, {ours} of ours: {shares:.3?}");
+                    }
+                }
+            }
+        }
+    }
 }
