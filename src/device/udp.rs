@@ -126,10 +126,9 @@ impl UdpSocket {
     fn wait_for(&self, interrupt: &Interrupt, timeout: Duration) {
         let socket = self.socket.read();
         // Whoever closes sets the mark, and then interrupts whoever waits.
-        if let Some(socket) = socket.as_ref().filter(|_| !self.closed.load(Ordering::SeqCst)) {
-            if interrupt.wait(&[socket], timeout).failed != 0 {
-                self.reports.look(&self.state, socket);
-            }
+        let Some(socket) = socket.as_ref().filter(|_| !self.closed.load(Ordering::SeqCst)) else { return };
+        if interrupt.wait(&[socket], timeout).failed != 0 {
+            self.reports.look(&self.state, socket);
         }
     }
 
