@@ -3,7 +3,9 @@
 use std::io;
 use std::sync::atomic::Ordering;
 
-use quinn_udp::{UdpSockRef, UdpSocketState};
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use quinn_udp::UdpSockRef;
+use quinn_udp::UdpSocketState;
 
 use crate::base::sync::AtomicU64;
 
@@ -24,9 +26,7 @@ pub(super) struct Reports {
 impl Reports {
     /// Asks the kernel for them.
     pub(super) fn ask(state: &UdpSocketState, socket: &std::net::UdpSocket) -> Self {
-        let kept = cfg!(any(target_os = "linux", target_os = "android"))
-            && state.enable_transport_errors(UdpSockRef::from(socket)).is_ok();
-        Self { kept, count: AtomicU64::new(0) }
+        Self { kept: keep(state, socket), count: AtomicU64::new(0) }
     }
 
     /// Returns how many there were since the socket was taken over.
@@ -67,8 +67,8 @@ impl Reports {
     /// Takes what the kernel has kept. Returns how many of them came from the network. The others are its own, and say what the
     /// call that failed has said as well.
     fn take(&self, state: &UdpSocketState, socket: &std::net::UdpSocket) -> u64 {
-        let next = || state.recv_transport_error(UdpSockRef::from(socket)).ok().flatten();
-        let reports = std::iter::from_fn(next).take(AT_ONCE).filter(|report| report.addr.is_some()).count() as u64;
+        let kept = std::iter::from_fn(|| next(state, socket));
+        let reports = kept.take(AT_ONCE).filter(|origin| *origin == Origin::Network).count() as u64;
         self.count.fetch_add(reports, Ordering::Relaxed);
         reports
     }
@@ -78,4 +78,34 @@ impl Reports {
         self.count.fetch_add(u64::from(told), Ordering::Relaxed);
         u64::from(told)
     }
+}
+
+/// Who has made a report.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(any(target_os = "linux", target_os = "android")), allow(dead_code, reason = "nothing is kept there"))]
+enum Origin {
+    Network,
+    Kernel,
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn keep(state: &UdpSocketState, socket: &std::net::UdpSocket) -> bool {
+    state.enable_transport_errors(UdpSockRef::from(socket)).is_ok()
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn next(state: &UdpSocketState, socket: &std::net::UdpSocket) -> Option<Origin> {
+    let report = state.recv_transport_error(UdpSockRef::from(socket)).ok()??;
+    // The kernel's own come from no host.
+    Some(if report.addr.is_some() { Origin::Network } else { Origin::Kernel })
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn keep(_: &UdpSocketState, _: &std::net::UdpSocket) -> bool {
+    false
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn next(_: &UdpSocketState, _: &std::net::UdpSocket) -> Option<Origin> {
+    None
 }
