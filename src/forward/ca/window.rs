@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use super::law::{self, FORGETTING};
+use super::rivals::{Rivals, Shortest};
 use crate::base::time::Instant;
 
 /// Packets in flight at the start, and the bounds.
@@ -24,7 +25,7 @@ const TAIL: Duration = Duration::from_millis(5);
 const ANSWER: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(1);
 /// The longest round-trip time that is believed, seconds.
-const LONGEST: f64 = 60.0;
+pub(super) const LONGEST: f64 = 60.0;
 
 /// Delivered packets of those sent.
 #[derive(Clone, Copy, Debug, Default)]
@@ -61,8 +62,7 @@ pub(super) struct Window {
     given_up: bool,
     /// Seconds; 0 before the first round.
     rtt: f64,
-    /// The shortest of all rounds, which is about one without a queue.
-    shortest: f64,
+    shortest: Shortest,
     /// Bytes per second; 0 before the first round.
     speed: f64,
     round: Option<Round>,
@@ -104,7 +104,7 @@ impl Window {
             given_up: false,
             sent_at: now,
             rtt: 0.0,
-            shortest: LONGEST,
+            shortest: Shortest::new(now),
             speed: 0.0,
             round: None,
             limited: false,
@@ -175,11 +175,14 @@ impl Window {
         self.round = None;
         self.packets = (self.packets / 2.0).max(2.0);
         self.heard_at = now;
+        self.shortest = Shortest::new(now);
     }
 
     /// What is in flight went a way that is gone. If something should have been heard of it, it is lost; so that happens no more
     /// than once in that time.
     pub(super) fn handle_path_change(&mut self, now: Instant) {
+        self.shortest = Shortest::new(now);
+        self.rivals.end_dip(now);
         // What was sent after a wait that was given up has had its time with what was waited for.
         if self.flight > 0 && now >= self.alive_at + self.trips(TAIL) {
             self.lose_all(now);
@@ -338,7 +341,7 @@ impl Window {
         // The first value is taken as it is: there is no mean yet that it could move.
         let mean = |was: f64, new: f64| if was == 0.0 { new } else { was + NEWEST * (new - was) };
         self.rtt = mean(self.rtt, seconds);
-        self.shortest = self.shortest.min(seconds);
+        self.shortest.add(now, seconds, round.delivered);
         self.speed = mean(self.speed, (round.delivered * length / seconds).max(1.0));
         let mark = (round.marks + LOST_MARK * round.lost) / (round.delivered + round.lost);
         self.mark = mark;
@@ -351,7 +354,8 @@ impl Window {
             }
             return;
         }
-        self.rivals.look(now, mark);
+        // Without the losses: what a path that was gone has swallowed is not the queue of a rival.
+        self.rivals.meet(now, round.marks / round.delivered.max(1.0));
         // The marks of a dip are those of a smaller window: nothing follows from them for this one.
         if self.rivals.is_dip(now) || self.rivals.is_dip(round.began_at) {
             return;
@@ -362,126 +366,6 @@ impl Window {
         if step < 0.0 || limited {
             self.packets = self.rivals.restore(now, self.packets * (1.0 + step), mark, seconds).clamp(MIN, MAX);
         }
-        self.rivals.plan(now, self.packets, mark, (self.shortest, self.rtt));
+        self.rivals.plan(now, self.packets, mark, self.shortest.get().min(self.rtt), self.rtt);
     }
 }
-
-/// Senders that follow another law: a reference fills the queue to the brim within milliseconds and shrinks for as long
-/// as there is any mark.
-#[derive(Clone, Copy, Debug)]
-struct Rivals {
-    /// Time at which a queue was met that senders of this library do not make.
-    seen_at: Option<Instant>,
-    /// The window before it, less a little.
-    high: f64,
-    /// While the queue is kept from making marks, and the part of the window with which it is.
-    dip_until: Instant,
-    dip_to: f64,
-    next_dip: Instant,
-    /// The next one on a thin link.
-    turn: Instant,
-    /// Dips since one was met last.
-    dips: u32,
-}
-
-impl Rivals {
-    /// A mean mark that our own kind does not make, and for how long it is competed with after it was met last.
-    const MARK: f64 = 12.0;
-    const COMPETE: Duration = Duration::from_secs(1);
-    /// Meanwhile the window shrinks no faster than this, and what it comes back to fades so fast, per second.
-    const DECREASE: f64 = 1.0;
-    const FADE: f64 = 0.5;
-    /// Growth while the window is restored, per round.
-    const RESTORE: f64 = 1.25;
-    /// Length of a dip beyond a round trip; on thin links it is doubled with each that no rival has made use of, so often at
-    /// most.
-    const DIP: Duration = Duration::from_millis(50);
-    const DOUBLED: u32 = 2;
-    /// The interval between dips for a while after rivals were met: on thin links the length of 2³⁰ ns that slots of a slow
-    /// reference have, times the golden section, so that dips soon meet the beginning of a slot, when all of it is sent,
-    /// whatever power of two of that a slot has. And else.
-    const TURN: Duration = Duration::from_nanos(663_608_942);
-    const OFTEN: Duration = Duration::from_secs(1);
-    const REMEMBERED: Duration = Duration::from_secs(60);
-    const SELDOM: Duration = Duration::from_secs(5);
-
-    fn new(now: Instant) -> Self {
-        Self { seen_at: None, high: 0.0, dip_until: now, dip_to: 1.0, next_dip: now + Self::SELDOM, turn: now, dips: 0 }
-    }
-
-    fn seen_within(&self, now: Instant, time: Duration) -> bool {
-        self.seen_at.is_some_and(|at| now.since(at) < time)
-    }
-
-    fn is_dip(&self, now: Instant) -> bool {
-        now < self.dip_until
-    }
-
-    /// Usable part of a window.
-    fn limit(&self, now: Instant, packets: f64) -> f64 {
-        if self.is_dip(now) { packets * self.dip_to } else { packets }
-    }
-
-    /// Takes note of a rival. It has had its turn.
-    fn look(&mut self, now: Instant, mark: f64) {
-        if mark >= Self::MARK {
-            self.seen_at = Some(now);
-            self.dip_until = self.dip_until.min(now);
-            self.turn = Self::turn_after(now);
-            self.dips = 0;
-        }
-    }
-
-    fn step(&self, now: Instant, step: f64, seconds: f64) -> f64 {
-        if self.seen_within(now, Self::COMPETE) { step.max(-Self::DECREASE * seconds) } else { step }
-    }
-
-    /// Comes back soon to what there was before a rival came, once it has gone.
-    fn restore(&mut self, now: Instant, packets: f64, mark: f64, seconds: f64) -> f64 {
-        if !self.seen_within(now, Self::COMPETE) {
-            self.high = packets;
-            return packets;
-        }
-        self.high *= 1.0 - (Self::FADE * seconds).min(0.3);
-        let back = mark == 0.0 && packets < self.high;
-        let packets = if back { (packets * Self::RESTORE).min(self.high) } else { packets };
-        self.high = self.high.max(packets);
-        packets
-    }
-
-    /// Now and then the queue is let down to where it makes no mark, without letting it run dry: a sender that waits for
-    /// that has its turn. `rtt` is the round-trip time without a queue, about, and as it is.
-    fn plan(&mut self, now: Instant, packets: f64, mark: f64, rtt: (f64, f64)) {
-        let often = self.seen_within(now, Self::REMEMBERED);
-        let (queue, wires) = (mark * super::PACKETS_PER_MARK as f64, rtt.0 / rtt.1);
-        let wide = packets / 2.0 > queue;
-        // The queue is most of what is in flight, or of a few flows: what one of them could hold back is not all of it.
-        let thin = often && !wide && wires <= 0.5 && packets * 2.0 > queue;
-        if now < if thin { self.turn } else { self.next_dip } {
-            return;
-        }
-        if thin {
-            self.turn = Self::turn_after(now);
-        } else {
-            self.next_dip = now + if often { Self::OFTEN } else { Self::SELDOM };
-        }
-        if mark == 0.0 || !(wide || thin) {
-            return;
-        }
-        let doubled = if thin { self.dips.min(Self::DOUBLED) } else { 0 };
-        self.dips = self.dips.saturating_add(1);
-        self.dip_until = now + Self::DIP * (1 << doubled) + Duration::from_nanos((rtt.1.min(1.0) * 1e9) as u64);
-        // Of the queue, which is half a mark more than it says, a quarter of a mark is left: a link is not to run dry.
-        let left = wires + (1.0 - wires) * 0.25 / (mark + 0.5);
-        self.dip_to = if thin { left } else { 1.0 - queue / packets };
-    }
-
-    /// The flows of a stack dip together: what one of them holds back, another would fill up.
-    fn turn_after(now: Instant) -> Instant {
-        let every = Self::TURN.as_nanos() as u64;
-        Instant::from_nanos((now.as_nanos() / every).saturating_add(1).saturating_mul(every))
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -42,12 +42,29 @@ pub(super) struct Flow {
     pub(super) wants: Option<u64>,
     /// The share of updates that get lost.
     pub(super) deaf: f64,
+    pub(super) cut: Option<Cut>,
+}
+
+/// A path that is gone for a while, and another one that is found then.
+#[derive(Clone, Copy)]
+pub(super) struct Cut {
+    pub(super) during: (u64, u64),
+    /// The round-trip time from then on, nanoseconds.
+    pub(super) rtt: u64,
 }
 
 impl Flow {
     /// A flow of ours without end that sends what it can.
     pub(super) const fn greedy(rtt: u64) -> Self {
-        Self { during: (0, u64::MAX), rtt, reference: false, feedback: Feedback::Reports, wants: None, deaf: 0.0 }
+        Self {
+            during: (0, u64::MAX),
+            rtt,
+            reference: false,
+            feedback: Feedback::Reports,
+            wants: None,
+            deaf: 0.0,
+            cut: None,
+        }
     }
 }
 
@@ -62,6 +79,8 @@ enum Event {
     Deliver(usize, Data, u8),
     Update(usize, u16),
     Report(usize, Report),
+    /// Another path is found.
+    Reroute(usize),
 }
 
 /// Kind of a packet.
@@ -89,6 +108,12 @@ struct State {
     /// Since when the application has had a packet that may not go, and when it is offered again.
     waiting: Option<(u64, u64)>,
     waited: u64,
+}
+
+impl State {
+    fn is_cut(&self, now: u64) -> bool {
+        self.flow.cut.is_some_and(|Cut { during: (from, to), .. }| from <= now && now < to)
+    }
 }
 
 /// Result of a run.
@@ -209,6 +234,9 @@ impl World {
         for (n, flow) in flows.iter().enumerate() {
             let jitter = world.rng.below(MS);
             world.at(flow.during.0 + jitter, Event::Offer(n));
+            if let Some(cut) = flow.cut {
+                world.at(cut.during.1, Event::Reroute(n));
+            }
         }
         world
     }
@@ -225,6 +253,7 @@ impl World {
             Event::Offer(n) if self.flows[n].waiting.is_some_and(|(_, at)| at != now) => {}
             Event::Offer(n) => self.offer(n),
             Event::Go(n) => self.go(n),
+            Event::Enqueue(n, _) if self.flows[n].is_cut(now) => {}
             Event::Enqueue(n, data) => {
                 let sample = &mut self.outcome.queue[(now / SAMPLE) as usize];
                 *sample = (*sample).max(self.queue.len());
@@ -244,6 +273,7 @@ impl World {
                 self.at(now + self.flows[n].flow.rtt / 4, Event::Deliver(n, data, ecn));
             }
             Event::Deliver(n, data, ecn) => self.deliver(n, data, ecn),
+            Event::Reroute(n) => self.reroute(n),
             Event::Update(n, level) => match &mut self.flows[n].sender {
                 Sender::Ours(pacer) => pacer.update(Instant::from_nanos(now), level),
                 Sender::Reference(sender) => sender.update(level),
@@ -256,6 +286,17 @@ impl World {
                     self.offer(n);
                 }
             }
+        }
+    }
+
+    fn reroute(&mut self, n: usize) {
+        let state = &mut self.flows[n];
+        if let Some(cut) = state.flow.cut {
+            state.flow.rtt = cut.rtt;
+        }
+        if let Sender::Ours(pacer) = &mut state.sender {
+            pacer.handle_path_change(Instant::from_nanos(self.now));
+            self.offer(n);
         }
     }
 

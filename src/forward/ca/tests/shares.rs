@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use super::model::{Flow, MS, Outcome, SECOND, run, run_with};
+use super::model::{Cut, Flow, MS, Outcome, SECOND, run, run_with};
 use crate::forward::ca::Feedback;
 
 /// Capacity of 100 Mbit/s in packets of 1000 bytes with their headers, bytes per second.
@@ -129,6 +129,25 @@ fn shares_are_even_at_any_speed() {
     }
 }
 
+/// A failover: nothing arrives for two seconds, then the path is another one. What was lost says nothing of the queue.
+#[test]
+fn a_new_path_is_used_and_shared_evenly() {
+    for (megabits, n, rtts) in
+        [(10, 1, [1, 40]), (10, 2, [1, 15]), (10, 2, [10, 10]), (10, 4, [1, 40]), (10, 2, [40, 1]), (20, 2, [1, 20])]
+    {
+        let mut all = flows(n, &[rtts[0] * MS]);
+        let cut = Cut { during: (10 * SECOND, 12 * SECOND), rtt: rtts[1] * MS };
+        all.iter_mut().for_each(|flow| flow.cut = Some(cut));
+        let outcome = run(LINK / 100 * megabits, &all, 80 * SECOND);
+        for from in (20..80).step_by(10) {
+            let during = from * SECOND..(from + 10) * SECOND;
+            let (used, jain) = (outcome.used(during.clone()), outcome.jain(n, during));
+            println!("{megabits} Mbit/s, {n} flows, {rtts:?} ms: {used:.3} from {from} s, Jain {jain:.4}");
+            assert!(used >= 0.97 && jain >= 0.95, "{megabits} Mbit/s, {n} flows, {rtts:?} ms: {used}, Jain {jain}");
+        }
+    }
+}
+
 #[test]
 fn small_demands_are_met_at_once() {
     let mut all = flows(8, &[10 * MS]);
@@ -192,6 +211,11 @@ fn beside(
     (outcome.shares(20 * SECOND..60 * SECOND).iter().map(|share| share * n).collect(), outcome)
 }
 
+/// The least of these shares.
+fn least_of(shares: &[f64]) -> f64 {
+    shares.iter().copied().fold(f64::INFINITY, f64::min)
+}
+
 /// A path of 10 ms, and references that want all that they can have.
 const GREEDY: (u64, Option<u64>) = (10 * MS, None);
 
@@ -200,7 +224,6 @@ const GREEDY: (u64, Option<u64>) = (10 * MS, None);
 /// themselves.
 #[test]
 fn shares_beside_references() {
-    let least = |shares: &[f64]| shares.iter().copied().fold(f64::INFINITY, f64::min);
     let mut alone = f64::INFINITY;
     for seed in [1, 2, 3] {
         for (references, ours) in [(1, 1), (2, 2), (1, 3), (3, 1)] {
@@ -208,11 +231,11 @@ fn shares_beside_references() {
             println!("100 Mbit/s, {references} references, {ours} of ours: {shares:.3?}, {} drops", outcome.drops);
             // Of three references one may be starved by the others, with us or without.
             let judged = if references == 3 { &shares[3..] } else { &shares[..] };
-            assert!(least(judged) >= 0.1, "{references} references, {ours} of ours: {shares:.3?}");
+            assert!(least_of(judged) >= 0.1, "{references} references, {ours} of ours: {shares:.3?}");
         }
         let (shares, _) = beside(100, (4, 0), GREEDY, seed);
         println!("100 Mbit/s, 4 references alone: {shares:.3?}");
-        alone = alone.min(least(&shares));
+        alone = alone.min(least_of(&shares));
     }
     assert!(alone < 0.1, "of references alone the least has {alone}");
     for (references, ours) in [(1, 1), (2, 2), (1, 3), (3, 1)] {
@@ -226,28 +249,46 @@ fn shares_beside_references() {
     assert!(dropped > 0.9);
 }
 
-/// A reference that is offered twice what a thin link carries, as live, is not deaf: beside a queue that always makes marks
-/// it shrinks for ever. Of two, one may starve the other, with us or without.
+/// References that want twice what a thin link carries, as live, are not deaf: beside a queue that always makes marks they
+/// shrink for ever. One has its share beside ours, whenever those come; several starve each other, with us or without.
 #[test]
 fn shares_beside_references_on_a_thin_link() {
+    let mut alone = f64::INFINITY;
     for rtt in [MS, 10 * MS] {
         let path = (rtt, Some(2 * LINK / 10));
         for seed in [1, 2, 3] {
-            for (references, ours) in [(1, 1), (2, 2), (1, 3), (3, 1), (2, 0)] {
+            for (references, ours) in [(1, 1), (1, 3), (2, 2), (3, 1)] {
                 let (shares, outcome) = beside(10, (references, ours), path, seed);
-                let kinds = [&shares[..references], &shares[references..]];
-                println!(
-                    "10 Mbit/s, {} ms, {references} references, {ours} of ours: {shares:.3?}, {} drops",
-                    rtt / MS,
-                    outcome.drops
-                );
-                if references == ours {
-                    for kind in kinds {
-                        let mean = kind.iter().sum::<f64>() / kind.len() as f64;
-                        assert!(mean >= 0.3, "{references} references, {ours} of ours: {shares:.3?}");
-                    }
-                }
+                let (rtt, used) = (rtt / MS, outcome.used(20 * SECOND..60 * SECOND));
+                println!("10 Mbit/s, {rtt} ms, {references} references, {ours} of ours: {shares:.3?}, {used:.3} used");
+                let mean = |shares: &[f64]| shares.iter().sum::<f64>() / shares.len() as f64;
+                let kinds = [mean(&shares[..references]), mean(&shares[references..])];
+                let judged = match references {
+                    1 => least_of(&shares),
+                    2 => least_of(&kinds),
+                    // Three starve each other all at once.
+                    _ => kinds[1],
+                };
+                assert!(used >= 0.97 && judged >= 0.1, "{references} references, {ours} of ours: {shares:.3?}, {used}");
+                assert!(references > 1 || judged >= 0.3, "one reference, {ours} of ours: {shares:.3?}");
             }
+            alone = alone.min(least_of(&beside(10, (2, 0), path, seed).0));
+        }
+    }
+    assert!(alone < 0.1, "of two references alone the least has {alone}");
+}
+
+/// Ours begin when the reference has all of the link, and shrink it before they meet it.
+#[test]
+fn shares_beside_a_reference_that_was_there_before() {
+    for seed in [1, 2, 3] {
+        for from in [5, 13] {
+            let mut all = flows(2, &[10 * MS]);
+            (all[0].reference, all[0].wants, all[1].during.0) = (true, Some(2 * LINK / 10), from * SECOND);
+            let outcome = run_with(seed, LINK / 10, &all, 80 * SECOND);
+            let shares: Vec<_> = outcome.shares(30 * SECOND..80 * SECOND).iter().map(|share| 2.0 * share).collect();
+            println!("10 Mbit/s, a reference, one of ours from {from} s: {shares:.3?}");
+            assert!(least_of(&shares) >= 0.3, "ours from {from} s: {shares:.3?}");
         }
     }
 }
