@@ -94,8 +94,9 @@
 //! turns come every 664 ms, which is a reference's slot of 2³⁰ ns times the golden section, so that a few of them meet the
 //! beginning of any slot whose length is a power of two of that; a dip that no rival has made use of makes the next one twice
 //! as long, up to four times. Else every eighth turn is used, as a flow that begins beside a reference may shrink it without
-//! ever meeting it. A flow of which there are many (its window is less than half of the queue) does not dip, nor does one
-//! whose wires hold more than the queue, which would cost evenness. That leaves both, one to one and one to three, more than
+//! ever meeting it, and without ever having seen the wires without a queue: these dips are deeper and short, and cost a flow alone
+//! up to a hundredth of the link. A flow of which there are many (its window is less than half of the queue) does not dip, nor does one
+//! whose wires hold more than the queue, nor one whose round trip is longer than half a turn, which would cost evenness. That leaves both, one to one and one to three, more than
 //! half of a fair share on paths of up to 20 ms.
 //!
 //! It has a price while the rival is there and for a minute after it: the queue grows to hundreds of packets for moments and
@@ -106,8 +107,7 @@
 //! has two alone on a link of 10 Mbit/s at 0.07 of what it carries. Beside two of ours they had 0.16 to 0.60 of a fair share,
 //! live. And a reference whose program offers many times what the link carries is deaf: more than 32 packets go out between two
 //! updates, by which it forgets. Alone, nine in ten of its packets are dropped, and who gives way at all gets next to nothing.
-//! In the model, of a fair share: a reference has 0.03 beside one of ours that comes when it has been there for some seconds, if
-//! the path has less than 10 ms; 0.07 beside eight; 0.02 beside three at 50 Mbit/s, where ours neither fill the wires nor have
+//! In the model, of a fair share: a reference has 0.07 beside eight of ours at 10 Mbit/s; 0.02 beside three at 50 Mbit/s, where ours neither fill the wires nor have
 //! most of the queue; at 30 Mbit/s it is the other way round, and ours have 0.1 to 0.3. Flows of different stacks do not dip
 //! at the same time: two of them leave two references on a thin link as little as ever. Flows of ours to receivers of the
 //! reference follow another law ([`rate`]) and do not dip.

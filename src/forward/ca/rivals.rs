@@ -141,8 +141,10 @@ impl Rivals {
         let often = self.seen_within(now, Self::REMEMBERED);
         let (queue, wires) = (mark * super::PACKETS_PER_MARK as f64, shortest / rtt);
         let wide = packets / 2.0 > queue;
-        // The queue is most of what is in flight, or of a few flows: what one of them could hold back is not all of it.
-        let thin = !wide && wires <= 0.5 && packets * 2.0 > queue;
+        // The queue is most of what is in flight, or of a few flows: what one of them could hold back is not all of it. Where a
+        // dip would last about as long as a turn, there would be hardly anything else.
+        let is_short = rtt * 2.0 <= Self::TURN.as_secs_f64();
+        let thin = is_short && !wide && wires <= 0.5 && packets * 2.0 > queue;
         if now < if thin { self.turn } else { self.next_dip } {
             return;
         }
@@ -154,11 +156,14 @@ impl Rivals {
         if mark == 0.0 || !(wide || thin) {
             return;
         }
-        let doubled = if thin && often { self.dips.min(Self::DOUBLED) } else { 0 };
+        let doubled = self.dips.min(Self::DOUBLED);
         self.dips = self.dips.saturating_add(u32::from(thin));
-        self.dip_until = now + Self::DIP * (1 << doubled) + Duration::from_nanos((rtt.min(1.0) * 1e9) as u64);
+        // Who has seen no rival may have begun beside one, and not know what the wires hold: these dips are deeper, and short.
+        let (wires, length) = if often { (wires, Self::DIP * (1 << doubled)) } else { (0.0, Self::DIP / 2) };
         // Of the queue, which is half a mark more than it says, a quarter of a mark is left: a link is not to run dry.
         let left = wires + (1.0 - wires) * 0.25 / (mark + 0.5);
+        let length = if thin { length } else { Self::DIP };
+        self.dip_until = now + length + Duration::from_nanos((rtt.min(1.0) * 1e9) as u64);
         self.dip_to = if thin { left } else { 1.0 - queue / packets };
     }
 

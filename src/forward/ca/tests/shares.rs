@@ -281,14 +281,31 @@ fn shares_beside_references_on_a_thin_link() {
 /// Ours begin when the reference has all of the link, and shrink it before they meet it.
 #[test]
 fn shares_beside_a_reference_that_was_there_before() {
-    for seed in [1, 2, 3] {
-        for from in [5, 13] {
-            let mut all = flows(2, &[10 * MS]);
+    for (from, rtt) in [(5, 1), (5, 3), (5, 10), (13, 1), (13, 3), (13, 10)] {
+        for seed in [1, 2, 3] {
+            let mut all = flows(2, &[rtt * MS]);
             (all[0].reference, all[0].wants, all[1].during.0) = (true, Some(2 * LINK / 10), from * SECOND);
             let outcome = run_with(seed, LINK / 10, &all, 80 * SECOND);
             let shares: Vec<_> = outcome.shares(30 * SECOND..80 * SECOND).iter().map(|share| 2.0 * share).collect();
-            println!("10 Mbit/s, a reference, one of ours from {from} s: {shares:.3?}");
-            assert!(least_of(&shares) >= 0.3, "ours from {from} s: {shares:.3?}");
+            println!("10 Mbit/s, {rtt} ms, a reference, one of ours from {from} s: {shares:.3?}");
+            assert!(least_of(&shares) >= 0.3, "{rtt} ms, ours from {from} s: {shares:.3?}");
+        }
+    }
+}
+
+/// What was done for a reference does not last longer than it.
+#[test]
+fn shares_are_even_when_a_reference_has_left() {
+    for megabits in [1, 10] {
+        let mut all = flows(3, &[10 * MS]);
+        (all[0].reference, all[0].wants, all[0].during.1) = (true, Some(2 * megabits * LINK / 100), 15 * SECOND);
+        let outcome = run(LINK / 100 * megabits, &all, 100 * SECOND);
+        for from in (20..100).step_by(10) {
+            let during = from * SECOND..(from + 10) * SECOND;
+            // One of the three has nothing any more.
+            let (used, jain) = (outcome.used(during.clone()), 1.5 * outcome.jain(3, during));
+            println!("{megabits} Mbit/s, two of ours, a reference left: {used:.3} from {from} s, Jain {jain:.4}");
+            assert!(used >= 0.97 && jain >= 0.95, "{megabits} Mbit/s, from {from} s: {used}, Jain {jain}");
         }
     }
 }
