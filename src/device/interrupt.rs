@@ -7,13 +7,6 @@ use std::time::Duration;
 #[cfg(unix)]
 use smallvec::SmallVec;
 
-/// Which of its sources ended a wait: the first is bit 0. An error counts as something to read.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Ready {
-    pub(super) readable: u32,
-    pub(super) failed: u32,
-}
-
 /// Ends the wait of one thread on what is open in the operating system from another thread.
 pub(super) struct Interrupt {
     raised: AtomicBool,
@@ -34,8 +27,9 @@ impl Interrupt {
         }
     }
 
-    /// Waits until one of these has something to read or [`raise`](Self::raise) is called, `timeout` at most.
-    pub(super) fn wait<S: std::os::fd::AsFd>(&self, sources: &[S], timeout: Duration) -> Ready {
+    /// Waits until one of these has something to read or [`raise`](Self::raise) is called, `timeout` at most. Returns
+    /// which of them have: the first is bit 0.
+    pub(super) fn wait<S: std::os::fd::AsFd>(&self, sources: &[S], timeout: Duration) -> u32 {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
         let mut fds = SmallVec::<[PollFd<'_>; 4]>::new();
         fds.push(PollFd::new(&self.pipe.0, PollFlags::IN));
@@ -51,12 +45,8 @@ impl Interrupt {
             let _ = io::Read::read(&mut &self.pipe.0, &mut [0; 8]);
             self.raised.swap(false, Ordering::AcqRel);
         }
-        let mut ready = Ready::default();
-        for (i, fd) in fds.iter().skip(1).enumerate().filter(|_| ended.is_ok()) {
-            ready.readable |= u32::from(!fd.revents().is_empty()) << i;
-            ready.failed |= u32::from(fd.revents().contains(PollFlags::ERR)) << i;
-        }
-        ready
+        let ready = fds.iter().skip(1).enumerate().filter(|(_, fd)| ended.is_ok() && !fd.revents().is_empty());
+        ready.fold(0, |ready, (i, _)| ready | 1 << i)
     }
 }
 
@@ -71,10 +61,10 @@ impl Interrupt {
         self.raised.store(true, Ordering::Release);
     }
 
-    pub(super) fn wait<S>(&self, _sources: &[S], timeout: Duration) -> Ready {
+    pub(super) fn wait<S>(&self, _sources: &[S], timeout: Duration) -> u32 {
         if !self.raised.swap(false, Ordering::AcqRel) {
             std::thread::park_timeout(timeout.min(Duration::from_millis(1)));
         }
-        Ready::default()
+        0
     }
 }

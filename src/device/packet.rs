@@ -232,7 +232,7 @@ impl PacketSocket {
         let changes = self.interface.changes();
         let timeout = if changes.is_some() { timeout } else { timeout.min(BLIND) };
         let sources: SmallVec<[BorrowedFd<'_>; 2]> = core::iter::once(socket.as_fd()).chain(changes).collect();
-        let ready = interrupt.wait(&sources, timeout).readable;
+        let ready = interrupt.wait(&sources, timeout);
         if (ready >> 1 != 0 || changes.is_none()) && self.interface.has_changes() {
             self.interface.look(socket.as_fd());
         }

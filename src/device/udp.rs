@@ -1,7 +1,6 @@
 //! UDP sockets, with segmentation offload and batches where the platform has them.
 
 mod options;
-mod reports;
 mod system;
 
 use std::fmt;
@@ -14,11 +13,10 @@ use std::time::Duration;
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 
 pub(crate) use self::options::{Clamped, SocketOptions};
-use self::reports::Reports;
-use self::system::{BYTES_OF_PACKET, dropped, send_error, unsent};
+use self::system::{BYTES_OF_PACKET, dropped, is_of_earlier, send_error, unsent};
 use super::interrupt::Interrupt;
 use crate::base::buf::BufCache;
-use crate::base::sync::{Mutex, RwLock};
+use crate::base::sync::{AtomicU64, Mutex, RwLock};
 use crate::types::addr::canonical;
 use crate::types::device::{Datagram, Datagrams, SendError};
 
@@ -41,7 +39,7 @@ pub struct UdpSocket {
     /// gets its number.
     socket: RwLock<Option<std::net::UdpSocket>>,
     closed: AtomicBool,
-    reports: Reports,
+    rejected: AtomicU64,
     clamped: Option<Clamped>,
     state: UdpSocketState,
     addr: SocketAddr,
@@ -94,12 +92,11 @@ impl UdpSocket {
         let clamped = Clamped::ask(&state, &socket, receive_buffer);
         // Writers wait for a smaller one, and nothing is lost.
         let _ = state.set_send_buffer_size(UdpSockRef::from(&socket), options::BUFFER);
-        let reports = Reports::ask(&state, &socket);
         let (interrupt, dismissal) = (Interrupt::new()?, Interrupt::new()?);
         Ok(Arc::new(Self {
             socket: RwLock::new(Some(socket)),
             closed: AtomicBool::new(false),
-            reports,
+            rejected: AtomicU64::new(0),
             clamped,
             state,
             addr: canonical(bound),
@@ -114,21 +111,35 @@ impl UdpSocket {
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
         let socket = self.socket.read();
         let socket = socket.as_ref().ok_or(io::ErrorKind::NotConnected)?;
-        self.reports.pass(&self.state, socket, || self.state.try_send(UdpSockRef::from(socket), transmit))
+        match self.state.try_send(UdpSockRef::from(socket), transmit) {
+            // What became of an earlier datagram; this one was not looked at.
+            Err(e) if is_of_earlier(&e) => {
+                self.rejected.fetch_add(1, Ordering::Relaxed);
+                self.state.try_send(UdpSockRef::from(socket), transmit)
+            }
+            result => result,
+        }
     }
 
     fn receive(&self, slices: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) -> Option<usize> {
         let socket = self.socket.read();
         let socket = socket.as_ref()?;
-        self.reports.pass(&self.state, socket, || self.state.recv(UdpSockRef::from(socket), slices, meta)).ok()
+        for _ in 0..MESSAGES {
+            match self.state.recv(UdpSockRef::from(socket), slices, meta) {
+                Ok(n) => return Some(n),
+                // Of a datagram that was sent earlier. What has arrived is behind it.
+                Err(e) if is_of_earlier(&e) => self.rejected.fetch_add(1, Ordering::Relaxed),
+                Err(_) => return None,
+            };
+        }
+        None
     }
 
     fn wait_for(&self, interrupt: &Interrupt, timeout: Duration) {
         let socket = self.socket.read();
         // Whoever closes sets the mark, and then interrupts whoever waits.
-        let Some(socket) = socket.as_ref().filter(|_| !self.closed.load(Ordering::SeqCst)) else { return };
-        if interrupt.wait(&[socket], timeout).failed != 0 {
-            self.reports.look(&self.state, socket);
+        if let Some(socket) = socket.as_ref().filter(|_| !self.closed.load(Ordering::SeqCst)) {
+            interrupt.wait(&[socket], timeout);
         }
     }
 
@@ -207,7 +218,7 @@ impl Datagrams for UdpSocket {
     }
 
     fn rejected(&self) -> u64 {
-        self.reports.count()
+        self.rejected.load(Ordering::Relaxed)
     }
 
     fn overrun(&self) -> u64 {

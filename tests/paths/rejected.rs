@@ -1,6 +1,6 @@
 //! The network says that nobody has the peer's port (ICMP): that informs, and ends nothing.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -124,8 +124,12 @@ impl Pair {
             }
         };
         server.bind_handler("echo", echo).unwrap();
+        // The kernel tells only those who are connected.
+        let connected = UdpSocket::bind("127.0.0.1:0").unwrap();
+        connected.connect(socket.addr).unwrap();
+        let device = device::UdpSocket::from_std(connected).unwrap() as Arc<dyn Datagrams>;
         let config = Udp4::bind("127.0.0.1:0").host("echo", &socket.addr.to_string()).system_resolver(false);
-        let at_client = client.udp4(config).unwrap();
+        let at_client = client.udp4_over(device, config).unwrap();
         let flow = client.flow("echo").qos(qos).timeout(BOUND).alloc().unwrap();
         Self { socket, _server: server, _client: client, at_client, flow }
     }

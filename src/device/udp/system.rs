@@ -53,6 +53,11 @@ pub(super) fn dropped(_socket: &std::net::UdpSocket) -> u64 {
     0
 }
 
+/// Returns `true` for an error that the network reported about an earlier datagram.
+pub(super) fn is_of_earlier(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset)
+}
+
 /// The error of a send, as a layer is told.
 pub(super) fn send_error(e: &io::Error) -> SendError {
     use io::ErrorKind as K;
