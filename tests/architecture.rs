@@ -178,10 +178,12 @@ fn long_files_are_pointed_out() {
 
 /// A file that is not part of a module is not compiled, and the tests in it prove nothing.
 #[test]
-fn every_file_of_tests_is_part_of_one() {
-    let files = files("tests");
-    assert!(files.len() > 100, "no files found: the test would prove nothing");
-    assert_eq!(unnamed(&files), Vec::<PathBuf>::new(), "nobody names these files of tests/");
+fn every_file_is_part_of_a_module() {
+    for folder in ["src", "tests"] {
+        let files = files(folder);
+        assert!(files.len() > 100, "no files found: the test would prove nothing");
+        assert_eq!(unnamed(&files), Vec::<PathBuf>::new(), "nobody names these files of {folder}/");
+    }
 }
 
 #[test]

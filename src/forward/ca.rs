@@ -78,39 +78,41 @@
 //!
 //! A reference's sender grows by 31 Mbit/s in each slot as soon as there is no mark, which fills any queue within
 //! milliseconds, and shrinks by *m*/256 of a slot of 8 to 64 packets as long as there is one. A queue that stands starves
-//! it; one that is given way to takes everything. So a mean mark of 12, which our own kind makes only when a link
-//! becomes thinner all at once, is taken for a rival (losses are not: a path that was gone has swallowed them): for a second after it the window shrinks no faster than a reference does at a mark of two, and once there are no
-//! marks it comes back within a few rounds to nearly what it was. And every five seconds, every second after a rival was
-//! met, a flow holds back as many packets as the queue has more than make no mark, for a round and 50 ms (a *dip*): the link
-//! stays busy, and a reference that is waiting for an unmarked packet has its turn. That leaves both at least a tenth, mostly
-//! a third, of a fair share at 100 Mbit/s.
+//! it; one that is given way to takes everything. So a mean mark of 12, which our own kind makes only when a link becomes
+//! thinner all at once, is taken for a rival (losses are not: a path that was gone has swallowed them): for a second after it
+//! the window shrinks no faster than a reference does at a mark of two, and once there are no marks it comes back within a few
+//! rounds to nearly what it was. And every five seconds, every second after a rival was met, a flow holds back as many packets
+//! as the queue has more than make no mark, for a round and 50 ms (a *dip*): the link stays busy, and a reference that is
+//! waiting for an unmarked packet has its turn. That leaves both at least a tenth, mostly a third, of a fair share at
+//! 100 Mbit/s.
 //!
 //! **Thin links.** At 10 Mbit/s the queue at rest, 40 packets, is most of what is in flight, or more than one of several flows
 //! has: what a single flow can hold back is not all of it. A reference that has been shrunk there sends the 8 to 16 packets
 //! of a slot at the beginning of the slot, which lasts half a second or more, and grows only if the last of them was not
-//! marked: beside a queue that stands it stays at 0.03 to 0.09 of a fair share for ever. So the flows of a stack dip there as well,
-//! at times that they have in common, each to the part of its window that fills the wires, which it knows from the shortest
-//! round-trip time of the last half minute to a minute, and a quarter of a mark. For a minute after a flow met a rival, its
-//! turns come every 664 ms, which is a reference's slot of 2³⁰ ns times the golden section, so that a few of them meet the
-//! beginning of any slot whose length is a power of two of that; a dip that no rival has made use of makes the next one twice
-//! as long, up to four times. Else every eighth turn is used, as a flow that begins beside a reference may shrink it without
-//! ever meeting it, and without ever having seen the wires without a queue: these dips are deeper and short, and cost a flow alone
-//! up to a hundredth of the link. A flow of which there are many (its window is less than half of the queue) does not dip, nor does one
-//! whose wires hold more than the queue, nor one whose round trip is longer than half a turn, which would cost evenness. That leaves both, one to one and one to three, more than
-//! half of a fair share on paths of up to 20 ms.
+//! marked: beside a queue that stands it stays at 0.03 to 0.09 of a fair share for ever. So the flows of a stack dip there as
+//! well, at times that they have in common, each to the part of its window that fills the wires, which it knows from the
+//! shortest round-trip time of the last half minute to a minute, and a quarter of a mark. For a minute after a flow met a
+//! rival, its turns come every 664 ms, which is a reference's slot of 2³⁰ ns times the golden section, so that a few of them
+//! meet the beginning of any slot whose length is a power of two of that; a dip that no rival has made use of makes the next
+//! one twice as long, up to four times. Else every eighth turn is used, as a flow that begins beside a reference may shrink it
+//! without ever meeting it, and without ever having seen the wires without a queue: these dips are deeper and short, and cost
+//! a flow alone up to a hundredth of the link. A flow of which there are many (its window is less than half of the queue)
+//! does not dip, nor does one whose wires hold more than the queue, nor one whose round trip is longer than half a turn: that
+//! would cost evenness. In the model that leaves both, one to one and one to three, at least 0.4 of a fair share, mostly more
+//! than 0.7, on paths of up to 20 ms.
 //!
 //! It has a price while the rival is there and for a minute after it: the queue grows to hundreds of packets for moments and
-//! drops, mostly the reference's; and flows of ours that dip are not quite even with those that do not, 0.8 to 2.2 at worst.
+//! drops some; and flows of ours that dip are not quite even with a newcomer that has met nobody, 0.8 to 2.2 in the model.
 //!
 //! Some things are beyond it. References of one member send in step: two of them send 16 to 32 packets at once, of which those
 //! from the seventeenth on are marked in front of an empty queue, by the others. They then neither grow nor shrink; the model
-//! has two alone on a link of 10 Mbit/s at 0.07 of what it carries. Beside two of ours they had 0.16 to 0.60 of a fair share,
+//! has two alone on a link of 10 Mbit/s at 0.07 of what it carries. Beside two of ours they had 0.06 to 0.60 of a fair share,
 //! live. And a reference whose program offers many times what the link carries is deaf: more than 32 packets go out between two
 //! updates, by which it forgets. Alone, nine in ten of its packets are dropped, and who gives way at all gets next to nothing.
-//! In the model, of a fair share: a reference has 0.07 beside eight of ours at 10 Mbit/s; 0.02 beside three at 50 Mbit/s, where ours neither fill the wires nor have
-//! most of the queue; at 30 Mbit/s it is the other way round, and ours have 0.1 to 0.3. Flows of different stacks do not dip
-//! at the same time: two of them leave two references on a thin link as little as ever. Flows of ours to receivers of the
-//! reference follow another law ([`rate`]) and do not dip.
+//! In the model, of a fair share: a reference has 0.07 beside eight of ours at 10 Mbit/s; 0.02 beside three at 50 Mbit/s,
+//! where ours neither fill the wires nor have most of the queue; at 30 Mbit/s it is the other way round, and ours have 0.1 to
+//! 0.3. Flows of different stacks do not dip at the same time: two of them leave two references on a thin link as little as
+//! ever. Flows of ours to receivers of the reference follow another law and do not dip.
 //!
 //! # Receivers that lie
 //!

@@ -107,7 +107,7 @@ impl Rivals {
     pub(super) fn meet(&mut self, now: Instant, mark: f64) {
         if mark >= Self::MARK {
             self.seen_at = Some(now);
-            self.dip_until = self.dip_until.min(now);
+            self.end_dip(now);
             self.turn = Self::turn_after(now, 1);
             self.dips = 0;
         }
@@ -156,15 +156,18 @@ impl Rivals {
         if mark == 0.0 || !(wide || thin) {
             return;
         }
-        let doubled = self.dips.min(Self::DOUBLED);
-        self.dips = self.dips.saturating_add(u32::from(thin));
-        // Who has seen no rival may have begun beside one, and not know what the wires hold: these dips are deeper, and short.
-        let (wires, length) = if often { (wires, Self::DIP * (1 << doubled)) } else { (0.0, Self::DIP / 2) };
-        // Of the queue, which is half a mark more than it says, a quarter of a mark is left: a link is not to run dry.
-        let left = wires + (1.0 - wires) * 0.25 / (mark + 0.5);
-        let length = if thin { length } else { Self::DIP };
+        let length;
+        (self.dip_to, length) = if thin {
+            let doubled = self.dips.min(Self::DOUBLED);
+            self.dips = self.dips.saturating_add(1);
+            // Who has seen no rival may have begun beside one, and not know what the wires hold: these dips are deeper, and short.
+            let (wires, length) = if often { (wires, Self::DIP * (1 << doubled)) } else { (0.0, Self::DIP / 2) };
+            // Of the queue, which is half a mark more than it says, a quarter of a mark is left: a link is not to run dry.
+            (wires + (1.0 - wires) * 0.25 / (mark + 0.5), length)
+        } else {
+            (1.0 - queue / packets, Self::DIP)
+        };
         self.dip_until = now + length + Duration::from_nanos((rtt.min(1.0) * 1e9) as u64);
-        self.dip_to = if thin { left } else { 1.0 - queue / packets };
     }
 
     /// The flows of a stack dip together: what one of them holds back, another would fill up. Every so many turns.

@@ -369,3 +369,6 @@ impl Window {
         self.rivals.plan(now, self.packets, mark, self.shortest.get().min(self.rtt), self.rtt);
     }
 }
+
+#[cfg(test)]
+mod tests;
